@@ -82,3 +82,17 @@
     and not {{ is_measure(word) }}
     and not {{ matches('lower(' ~ word ~ ')', "'^(usb|hdmi|wifi|wi-fi|bluetooth|din|iso|en|ip|http|www)[0-9._-]|[.](com|net|org|ru|cn)|/.*/'") }}
 {%- endmacro %}
+
+{#
+    A quantity in a title: a number with a unit of volume, weight, memory, charge, energy or power. Lengths and times are left out:
+    a product has several, and titles do not say which is meant.
+#}
+{% macro quantity_pattern() -%}
+    '(^|[\s(\[,;/|+&-])[0-9]+([.,][0-9]+)*\s*(ml|cl|l|mg|g|kg|oz|lb|lbs|mb|gb|tb|mah|wh|kwh|w|kw)($|[\s)\],;/|+&.])'
+{%- endmacro %}
+
+{# Whether a title offers several at once ("3 x 30 g", "pack of 10"), so that a quantity may be that of one or of all. #}
+{% macro is_multipack(plain) -%}
+    {{ matches(plain, "'[0-9] ?[x×*] ?[0-9]|(^| )[x×][0-9]|[0-9] ?(x|pcs|pc|pieces|pack|packs|er|stk|stuck|шт|個|个|件|개|入)( |$|[^a-z])"
+        ~ "|(pack|set|lot|box|case|bundle) of|(^| )(twin|double|multi)[ -]?pack'") }}
+{%- endmacro %}

@@ -226,4 +226,8 @@
 {% macro count_matches(text, pattern) %}{{ return(adapter.dispatch('count_matches', 'touchstone')(text, pattern)) }}{% endmacro %}
 {% macro duckdb__count_matches(text, pattern) %}len(regexp_extract_all({{ text }}, {{ pattern }})){% endmacro %}
 
+{# All matches of a pattern in a text, as a list. #}
+{% macro all_matches(text, pattern) %}{{ return(adapter.dispatch('all_matches', 'touchstone')(text, pattern)) }}{% endmacro %}
+{% macro duckdb__all_matches(text, pattern) %}regexp_extract_all({{ text }}, {{ pattern }}){% endmacro %}
+
 {% macro has_text(text, part) %}contains({{ text }}, {{ part }}){% endmacro %}

@@ -36,7 +36,7 @@ ROWS = {
         {
             "listing_id": "l1",
             "merchant_id": "m1",
-            "title": "Charger",
+            "title": "Charger 65 W",
             "gtin": "4006381333931",
             "brand_claimed": "ACME",
             "category": "chargers",
@@ -141,6 +141,7 @@ BAD_ROWS = {
     "unique_combination_int_merchant_days": "insert into int_merchant_days from int_merchant_days",
     "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",
     "unique_combination_int_spec_statements": "insert into int_spec_statements from int_spec_statements",
+    "unique_combination_int_text_quantities": "insert into int_text_quantities from int_text_quantities",
     "unique_combination_int_transactions": "insert into int_transactions from int_transactions",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
     "spans_apart_int_brand_names": "insert into int_brand_names from int_brand_names",

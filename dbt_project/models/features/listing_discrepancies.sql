@@ -43,6 +43,18 @@ listing_gtins as (
 
 ),
 
+int_text_quantities as (
+
+    select * from {{ ref('int_text_quantities') }}
+
+),
+
+int_spec_statements as (
+
+    select * from {{ ref('int_spec_statements') }} where number is not null
+
+),
+
 pictures as (
 
     select * from {{ ref('listing_pictures') }}
@@ -410,6 +422,70 @@ mismatched_gtins as (
 
 ),
 
+-- Titles of scored listings with one quantity of a base unit, next to their specification, if it states one of that unit.
+title_quantities as (
+
+    select
+        states.listing_id,
+        states.specs_hash,
+        int_text_quantities.base_unit,
+        min(int_text_quantities.quantity) as quantity,
+        min(int_text_quantities.amount) as amount
+    from states
+    inner join listing_history
+        on
+            listing_history.listing_id = states.listing_id
+            and listing_history.known_from <= states.as_of_date
+            and listing_history.known_until > states.as_of_date
+    inner join int_text_quantities
+        on int_text_quantities.title_digest = {{ text_digest('listing_history.title') }}
+    where int_text_quantities.amount is not null
+    group by
+        states.listing_id,
+        states.specs_hash,
+        int_text_quantities.base_unit
+    having count(distinct int_text_quantities.amount) = 1
+
+),
+
+spec_quantities as (
+
+    select
+        specs_hash,
+        base_unit,
+        min(field) as field,
+        min(stated) as stated,
+        min(amount) as amount
+    from int_spec_statements
+    group by
+        specs_hash,
+        base_unit
+    having count(*) = 1
+
+),
+
+-- Only what is more than twice or less than half of it: a weight may be that of the parcel, and a capacity the usable one.
+beside_title as (
+
+    select
+        title_quantities.listing_id,
+        'spec' as signal,
+        spec_quantities.field,
+        title_quantities.quantity as claimed,
+        trim(spec_quantities.stated) as expected,
+        'text' as reference,
+        cast(null as integer) as millionths_apart
+    from title_quantities
+    inner join spec_quantities
+        on
+            spec_quantities.specs_hash = title_quantities.specs_hash
+            and spec_quantities.base_unit = title_quantities.base_unit
+    where
+        title_quantities.amount > 2 * spec_quantities.amount
+        or 2 * title_quantities.amount < spec_quantities.amount
+
+),
+
 without_picture as (
 
     select * from beside_brand
@@ -429,6 +505,8 @@ without_picture as (
     select * from invalid_gtins
     union all
     select * from mismatched_gtins
+    union all
+    select * from beside_title
 
 ),
 
@@ -502,6 +580,10 @@ final as (
                     || ' states the GTIN ' || numbered.claimed || ', whose check digit is wrong'
             when numbered.reference = 'brand' and numbered.field = 'gtin' and numbered.millionths_apart is null
                 then 'the stated GTIN ' || numbered.claimed || ' is that of ' || numbered.expected
+            when numbered.reference = 'text' and numbered.signal = 'spec'
+                then
+                    'the title says "' || numbered.claimed || '", the specification "' || numbered.expected
+                    || '" (' || numbered.field || ')'
             when numbered.reference = 'text'
                 then numbered.field || ' hides the name of ' || numbered.expected || ': "' || numbered.claimed || '"'
             when numbered.field = 'model_ref'
