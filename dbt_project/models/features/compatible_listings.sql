@@ -39,21 +39,9 @@ int_listing_texts as (
 
 ),
 
-picture_appearances as (
+logo_appearances as (
 
-    select * from {{ ref('picture_appearances') }}
-
-),
-
-picture_matches as (
-
-    select * from {{ source('landed', 'picture_matches') }}
-
-),
-
-brand_logos as (
-
-    select * from {{ ref('stg_brand_logo_history') }}
+    select * from {{ ref('logo_appearances') }}
 
 ),
 
@@ -249,31 +237,18 @@ fitting as (
 
 ),
 
-likes as (
-
-    {{ like_pictures('brand_logos') }}
-
-),
-
--- Any brand's logo: a title that names one brand and shows the logo of another is no better.
+-- Any brand's logo, also inside a photograph: a title that names one brand and shows the logo of another is no better.
 showing_logos as (
 
     select distinct
         fitting.listing_id,
         fitting.as_of_date
     from fitting
-    inner join picture_appearances
+    inner join logo_appearances
         on
-            picture_appearances.listing_id = fitting.listing_id
-            and picture_appearances.shown_from <= fitting.as_of_date
-            and picture_appearances.shown_until > fitting.as_of_date
-    inner join likes
-        on likes.sha256 = picture_appearances.sha256
-    inner join brand_logos
-        on
-            brand_logos.sha256 = likes.like_sha256
-            and brand_logos.known_from <= fitting.as_of_date
-            and brand_logos.known_until > fitting.as_of_date
+            logo_appearances.listing_id = fitting.listing_id
+            and logo_appearances.shown_from <= fitting.as_of_date
+            and logo_appearances.shown_until > fitting.as_of_date
 
 ),
 
