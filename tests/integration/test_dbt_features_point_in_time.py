@@ -286,6 +286,9 @@ select brand_products.* replace (
     timestamp '2026-06-15 12:00:00' as valid_from, cast(null as timestamp) as valid_to)
 from brand_products inner join chosen using (model_ref) where place = 2 order by valid_from limit 1;
 
+-- Titles with a quantity.
+update listings set title = title || ' 65 W' where listing_id like '%7';
+
 -- Models: matched by letters and digits, until the brand has one that is spelled like in the listing; prices of
 -- another are in a currency whose rate changes every day.
 update listings set specs = json_object('model_ref', chosen.model_ref || '.')
