@@ -373,3 +373,22 @@ confirmed as (
 
 {# How much better than any other brand's a logo must match at a place, as LEAST_MARGIN in ml/signals/logos.py. #}
 {% macro least_logo_margin() %}0.05{% endmacro %}
+
+{# Days after which a finding weighs half. #}
+{% macro finding_half_life_days() %}{{ return(var('finding_half_life_days', 180)) }}{% endmacro %}
+
+{# Weight of the cases of a relation with found_date, at known_date, as a decimal: sums of decimals are equal in every run. #}
+{% macro finding_weight() -%}
+    cast(sum(cast(
+            round(power(0.5, cast({{ days_between('found_date', 'known_date') }} as double) / {{ finding_half_life_days() }}), 6)
+            as decimal(9, 6)
+        )) as decimal(18, 6))
+{%- endmacro %}
+
+{# Weight of findings per active listing; 0 without any. Null if the platform has no findings; needs `platform`. #}
+{% macro finding_ratio(weight, active_count) -%}
+    case
+            when platform.has_findings
+                then {{ ratio('coalesce(' ~ weight ~ ', 0)', 'greatest(coalesce(' ~ active_count ~ ', 0), 1)') }}
+        end
+{%- endmacro %}

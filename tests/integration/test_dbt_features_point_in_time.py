@@ -583,6 +583,8 @@ def test_a_ring_grows_as_identifiers_become_known(homes: Homes) -> None:
             ("merchant_neighbours", "verified_edges.known_from <= first_hop.as_of_date"),
             ("merchant_rings", "members.as_of_date = dates.rating_date"),
             ("listing_test_buys", "bought.decided_date <= places.as_of_date"),
+            ("listing_findings", "findings.decided_date <= places.known_date"),
+            ("linked_findings", "findings.decided_date <= neighbours.known_date"),
             ("merchant_conduct", "pauses.day <= places.as_of_date"),
             ("brushing_places", "cast(merchants.registered_at as date) <= spine_dates.as_of_date"),
             ("brushing_transactions", "cast(transactions.occurred_at as date) <= places.as_of_date"),

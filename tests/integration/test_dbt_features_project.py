@@ -272,6 +272,33 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "listing_test_buys",
         [{"listing_id": "l1", "as_of_date": "2026-01-31", "bought_count": 2, "counterfeit_count": 3}],
     ),
+    "holds_merchant_findings": (
+        "merchant_findings",
+        [{"merchant_id": "m1", "decided_date": "2026-01-31", "reversed_date": "2026-01-30"}],
+    ),
+    "unique_combination_listing_findings_listing_id__as_of_date": (
+        "listing_findings",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "finding_weight": 1}] * 2,
+    ),
+    "holds_listing_findings": (
+        "listing_findings",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "finding_weight": -1}],
+    ),
+    "unique_combination_linked_findings_merchant_id__as_of_date": (
+        "linked_findings",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "finding_weight": 1, "active_listing_count": 1}] * 2,
+    ),
+    "holds_linked_findings": (
+        "linked_findings",
+        [
+            {
+                "merchant_id": "m1",
+                "as_of_date": "2026-01-31",
+                "finding_weight": 1,
+                "active_listing_count": -1,
+            }
+        ],
+    ),
     "unique_combination_merchant_conduct_merchant_id__as_of_date": (
         "merchant_conduct",
         [{"merchant_id": "m1", "as_of_date": "2026-01-31"}] * 2,

@@ -124,6 +124,12 @@ test_buys as (
 
 ),
 
+findings as (
+
+    select * from {{ ref('listing_findings') }}
+
+),
+
 peer_dates as (
 
     select
@@ -363,6 +369,9 @@ final as (
         case when platform.has_identifiers then conduct.identity_change_count end as merchant_identity_change_count,
         case when platform.has_takedowns then relisted.listing_id is not null end as is_relisted,
         {{ ratio('test_buys.counterfeit_count', 'test_buys.bought_count') }} as merchant_test_buy_counterfeit_share,
+        {{ finding_ratio(
+            'findings.finding_weight', less_own('merchant_states.active_listing_count', 'offered.own_active_count')
+        ) }} as merchant_confirmed_case_ratio,
         {{ disputed_notice_ratio('merchant_states') }} as merchant_disputed_notice_ratio,
         {{ ratio(
             less_own('merchant_states.listing_age_days_sum', 'offered.own_age_days'),
@@ -509,6 +518,10 @@ final as (
         on
             test_buys.listing_id = offered.listing_id
             and test_buys.as_of_date = offered.as_of_date
+    left join findings
+        on
+            findings.listing_id = offered.listing_id
+            and findings.as_of_date = offered.as_of_date
     left join peers as product_peers
         on
             product_peers.level = 'product'

@@ -61,6 +61,12 @@ rings as (
 
 ),
 
+linked_findings as (
+
+    select * from {{ ref('linked_findings') }}
+
+),
+
 pictures as (
 
     select * from {{ ref('merchant_pictures') }}
@@ -309,6 +315,10 @@ features as (
         {{ ratio('states.title_word_count', 'states.text_count') }} as title_word_count,
         {{ ratio('states.description_word_count', 'states.text_count') }} as description_word_count,
 
+        case
+            when platform.has_identifiers
+                then {{ finding_ratio('linked_findings.finding_weight', 'linked_findings.active_listing_count') }}
+        end as link_confirmed_case_ratio,
         {{ link_features() }},
         windows.extra,
         listing_extra.means as listing_extra
@@ -339,6 +349,10 @@ features as (
         on
             links.merchant_id = places.merchant_id
             and links.as_of_date = places.as_of_date
+    left join linked_findings
+        on
+            linked_findings.merchant_id = places.merchant_id
+            and linked_findings.as_of_date = places.as_of_date
     left join rings
         on
             rings.merchant_id = places.merchant_id

@@ -47,6 +47,13 @@ takedowns as (
 
 ),
 
+findings as (
+
+    select min(decided_date) as first_date
+    from {{ ref('merchant_findings') }}
+
+),
+
 dates as (
 
     select as_of_date from listing_spine
@@ -65,12 +72,14 @@ final as (
         coalesce(events.first_review_text_date <= dates.as_of_date, false) as has_review_texts,
         coalesce(identifiers.first_date <= dates.as_of_date, false) as has_identifiers,
         coalesce(notices.first_date <= dates.as_of_date, false) as has_notices,
-        coalesce(takedowns.first_date <= dates.as_of_date, false) as has_takedowns
+        coalesce(takedowns.first_date <= dates.as_of_date, false) as has_takedowns,
+        coalesce(findings.first_date <= dates.as_of_date, false) as has_findings
     from dates
     cross join events
     cross join identifiers
     cross join notices
     cross join takedowns
+    cross join findings
 
 )
 
